@@ -156,12 +156,31 @@ async def test_a_clock_that_is_set_back(database: Database, connection: Connecti
     assert await news(tail, session) == ["later"]
 
 
-_BEHIND = """
-CREATE FUNCTION now() RETURNS timestamptz LANGUAGE sql STABLE
-AS $$ SELECT pg_catalog.now() - interval '10 minutes' $$;
+async def test_what_was_told_before_a_clock_was_set_back_is_not_told_again(
+    database: Database, connection: Connection
+) -> None:
+    tail = AuditTail(AuditFilter(), late=timedelta(seconds=15))
+    await news(tail, connection)
+    await write(connection, "known")
+    assert await news(tail, connection) == ["known"]
+    await connection.execute(_LATER)
+    assert await news(tail, connection) == []
+    await connection.execute(_BEHIND)
+    assert await news(tail, connection) == []
+    another = await database.connect()
+    await another.execute(_BEHIND)
+    await write(another, "later", time="now()")
+    assert await news(tail, another) == ["later"]
+
+
+_CLOCK = """
+CREATE OR REPLACE FUNCTION now() RETURNS timestamptz LANGUAGE sql STABLE
+AS $$ SELECT pg_catalog.now() + interval '{0} minutes' $$;
 SET search_path = public, pg_catalog
 """
-"""Whoever asks for the time in this session is told an earlier one."""
+"""Whoever asks for the time in this session is told another one."""
+
+_LATER, _BEHIND = _CLOCK.format(5), _CLOCK.format(-10)
 
 
 async def test_a_server_that_is_another_one(database: Database, connection: Connection) -> None:

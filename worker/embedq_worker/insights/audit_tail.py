@@ -195,15 +195,21 @@ class AuditTail:
         self._open_since = {each: min(self._open_since.get(each, earliest), earliest) for each in seen.open}
         self._before = seen
         # Also keep them by time, in case the next poll uses a new connection.
-        self._returned = {
-            each: (writer, at)
+        outdated = [
+            each
             for each, (writer, at) in self._returned.items()
-            if writer >= seen.low or at >= seen.at - self._late
-        }
+            if writer < seen.low and at < seen.at - self._late
+        ]
+        for each in outdated:
+            self._forget(each)
         while len(self._returned) > self._remembered:
-            _, at = self._returned.pop(next(iter(self._returned)))
-            self._forgotten_until = max(at, self._forgotten_until)
-            self._by_id_since = max(at, self._by_id_since)
+            self._forgotten_until = max(self._forget(next(iter(self._returned))), self._forgotten_until)
+
+    def _forget(self, row: UUID) -> datetime:
+        """Forget a row that was returned; it may be a recent one again if the clock is set back."""
+        _, at = self._returned.pop(row)
+        self._by_id_since = max(at, self._by_id_since)
+        return at
 
 
 def _not_before(transaction: str) -> str:
@@ -226,7 +232,7 @@ _NEW = f"""
 SELECT l.*, (SELECT a.slug FROM articles a WHERE a.id = l.article_id) AS slug
 FROM (SELECT {audit_columns("$10::int")}, l.xmin::text::bigint AS writer FROM embedding_audit_logs AS l
       WHERE (l.timestamp, l.id) > ($2::timestamptz, $3::uuid)
-        AND (l.timestamp >= $9::timestamptz OR {_not_before("$4")})
+        AND (l.timestamp > $9::timestamptz OR {_not_before("$4")})
         AND NOT EXISTS (SELECT FROM unnest($6::uuid[]) AS told(id) WHERE told.id = l.id)
         AND (l.timestamp > $8::timestamptz OR l.xmin::text::bigint = ANY ($7::bigint[])
              OR {_not_before("$5")})
