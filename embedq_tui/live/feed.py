@@ -105,6 +105,8 @@ class Feed:
         """Keep asking until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            if self._lost is not None:  # each question counts its failures anew
+                self._lost = self._lost._replace(tries=0)
             try:
                 for subscription in self._subscriptions.values():
                     self._begin(subscription)

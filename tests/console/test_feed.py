@@ -322,6 +322,26 @@ async def test_a_database_that_goes_is_waited_for_and_looked_at_again(
         assert store.lost is None
 
 
+async def test_after_a_suspension_the_next_attempt_is_told_although_many_failed_before(
+    database: Database,
+) -> None:
+    async with TcpProxy(database.url) as proxy:
+        settings = load_settings(database_url=proxy.url)
+        proxy.refuses = True
+        async with watching(settings) as before:
+            session = before.session
+            await until(lambda: session.store.lost is not None and session.store.lost.tries > 3, within_s=30)
+        lost, began = session.store.lost, time.monotonic()
+        assert lost is not None
+        running = asyncio.create_task(session.run())
+        await until(lambda: session.store.lost is not lost)
+        running.cancel()
+        assert session.store.lost is not None
+        assert session.store.lost.tries < lost.tries
+        assert session.store.lost.retry_at > began
+        assert session.store.lost.since == lost.since
+
+
 async def test_where_signals_arrive_it_does_not_poll(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
