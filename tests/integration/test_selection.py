@@ -142,6 +142,22 @@ async def test_a_page_does_not_read_all_tasks_of_few_articles_that_have_many(
     assert fetched < 300
 
 
+async def test_a_short_statement_timeout_does_not_keep_a_page_that_is_read_by_time(world: World) -> None:
+    """The articles take a second to read, whereas the tasks of the folder are the newest."""
+    await world.articles(100)
+    await world.psql.execute(
+        """UPDATE articles SET folder = 'docs' WHERE id = 100;
+           INSERT INTO embedding_tasks (id, article_id, operation, status, completed_at)
+           SELECT embedq_uuid(), 1 + n % 100, 'update', 'completed', now() - n % 100 * interval '-1 second'
+           FROM generate_series(1, 400) AS n; ANALYZE;
+           CREATE OR REPLACE FUNCTION embedq_is_within(p_folder text, p_other text) RETURNS boolean
+           LANGUAGE sql IMMUTABLE AS $$ SELECT pg_sleep(0.01) IS NOT NULL AND p_folder = p_other $$;
+           SET statement_timeout = '500ms'"""
+    )
+    wanted = TaskFilter(statuses=("completed",), folder="docs")
+    assert len((await list_tasks(world.psql, wanted, limit=3)).tasks) == 3
+
+
 @pytest.mark.parametrize(
     ("since", "looks"),
     [(timedelta(minutes=1), False), (datetime(2020, 1, 1, tzinfo=UTC), True), (None, True)],

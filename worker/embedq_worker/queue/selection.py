@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from embedq_worker.database.blockers import OUT_OF_TIME
 from embedq_worker.database.connections import FILTER_TIMEOUT_S, Connection
 from embedq_worker.queue.wanted import TaskFilter
 from embedq_worker.schema.task_values import PRIORITIES, STATUSES
@@ -209,7 +210,7 @@ async def _few_articles(connection: Connection, wanted: TaskFilter) -> list[int]
             FEW_ARTICLES + 1,
             timeout=FEW_ARTICLES_S,
         )
-    except TimeoutError:
+    except OUT_OF_TIME:  # ours, or the statement_timeout of a role
         return None
     if found is None or len(found) > FEW_ARTICLES:
         return None
