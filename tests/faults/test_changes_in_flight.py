@@ -56,6 +56,26 @@ async def test_an_article_edited_meanwhile_is_embedded_again(
     assert await connection.fetchval("SELECT array_agg(attempts) FROM embedding_tasks") == [1, 1, 1]
 
 
+async def test_the_chunks_of_an_article_renamed_meanwhile_have_its_new_name(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    async def names() -> list[str]:
+        rows = await connection.fetch("SELECT chunk_id FROM embeddings ORDER BY article_id, chunk_index")
+        return [row["chunk_id"] for row in rows]
+
+    rename = sql(f"UPDATE articles SET slug = 'renamed' WHERE id = {SECOND}")
+    assert await disturbed(database, connection, stub, rename) == [{"stored": 2, "changed": 1}, {"stored": 1}]
+    assert await names() == ["article-0.md#0", "renamed.md#0", "article-2.md#0"]
+
+    sent = stub.seen.inputs
+    await queue_tasks(connection, [await connection.fetchval(f"SELECT {SECOND}")], operation="update")
+    await connection.execute("UPDATE articles SET slug = 'later' WHERE slug = 'renamed'")
+    async with bench(database, stub) as it:
+        assert await it.work() == {"stored": 1}
+    assert await names() == ["article-0.md#0", "later.md#0", "article-2.md#0"]
+    assert stub.seen.inputs == sent
+
+
 async def test_an_article_edited_and_queued_meanwhile_is_embedded_again_once(
     database: Database, connection: Connection, stub: ProviderStub
 ) -> None:

@@ -352,6 +352,15 @@ async def test_a_claim_brings_the_article_and_the_hashes_of_our_model(world: Wor
     assert task.claimed_at - task.scheduled_at > timedelta(seconds=59)
 
 
+async def test_a_claim_forgets_the_end_that_another_programs_retry_left(world: World) -> None:
+    task = await world.task(await world.article())
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'failed', completed_at = now()")
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'pending'")
+    await world.claim_one(await world.worker())
+    row = await world.row(task)
+    assert (row["status"], row["completed_at"]) == ("processing", None)
+
+
 async def test_a_task_without_an_article_is_claimed_too(world: World) -> None:
     ids = [await world.task(None, operation) for operation in ("delete", "update")]
     scope = await world.worker()

@@ -172,6 +172,22 @@ async def test_a_foreign_claim_comes_back_by_its_age_alone_and_is_charged(world:
     assert {await world.status(task) for task in (young, new_unstamped)} == {"processing"}
 
 
+@pytest.mark.parametrize("max_attempts", [0, 1, 3])
+async def test_a_task_that_stays_in_foreign_hands_again_and_again_fails_when_its_attempts_are_used_up(
+    world: World, max_attempts: int
+) -> None:
+    task = await world.task(await world.article(), max_attempts=max_attempts)
+    outcomes = []
+    while await world.status(task) == "pending":
+        await world.psql.execute(
+            "UPDATE embedding_tasks SET status = 'processing', processed_at = now() - interval '31 minutes'"
+        )
+        outcomes += [rescued.outcome for rescued in await world.rescue()]
+    assert outcomes == ["requeued"] * (max_attempts - 1) + ["failed"]
+    row = await world.row(task)
+    assert (row["attempts"], row["completed_at"] > row["processed_at"]) == (len(outcomes), True)
+
+
 async def test_our_own_claim_comes_back_when_it_is_too_old_although_its_worker_lives(world: World) -> None:
     """Uncharged: after a machine was suspended, or a clock set ahead, all that is in hand seems too old."""
     task = await world.task(await world.article(), max_attempts=1)

@@ -45,6 +45,14 @@ async def test_a_task_fails_when_its_own_attempts_are_used_up(world: World, max_
     assert errors == 1
 
 
+async def test_a_failed_task_that_an_operator_sets_to_pending_is_due_at_once(world: World) -> None:
+    task = await world.task(await world.article(), max_attempts=1)
+    scope = await world.worker()
+    assert await world.give_back(scope, await world.claim_one(scope), delay_s=90) == ["failed"]
+    await world.psql.execute("UPDATE embedding_tasks SET status = 'pending'")
+    assert (await world.claim_one(scope)).id == task
+
+
 async def test_numbers_that_another_program_left_out_have_their_defaults(world: World) -> None:
     """Its table allows nulls where ours has none."""
     await world.psql.execute(
