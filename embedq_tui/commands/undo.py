@@ -49,7 +49,7 @@ def _report(invocation: Invocation, undone: Undone, more: str = "") -> None:
     else:
         message = f"{count(undone.changed, 'task')} restored"
         if undone.kept:
-            message += f"; {undone.kept:,} left alone: changed since"
+            message += f"; {undone.kept:,} left alone: changed or superseded since"
         elif not undone.changed and not more:
             message += ": the audit log has no tasks for this operation"
         say(message + more, error=bool(more))

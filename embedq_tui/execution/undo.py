@@ -102,7 +102,7 @@ class UndoHistory:
             found = await self.dialogs.watch(counting, lambda: self._count(operation))
             if not found.open:
                 self._forget(operation)
-                message = f"{operation.words}: cannot be undone, all of them have changed since"
+                message = f"{operation.words}: cannot be undone, all of them were changed or superseded since"
                 self.dialogs.notify(message, bad=True)
             elif await self.dialogs.confirm(_confirmation(operation, found)) is Decision.YES:
                 undone = await self._perform(operation, found)
@@ -122,7 +122,7 @@ class UndoHistory:
             await self.dialogs.tell(broken(error, done, ["Undo again to continue with the rest."]))
             return None
         self._forget(operation)
-        kept = f"; {undone.kept:,} left alone: changed since" if undone.kept else ""
+        kept = f"; {undone.kept:,} left alone: changed or superseded since" if undone.kept else ""
         message = f"{count(undone.changed, 'task')} restored{kept}\noperation {undone.operation_id}"
         self.dialogs.notify(message)
         return undone
@@ -142,5 +142,5 @@ class UndoHistory:
 def _confirmation(operation: UndoableOperation, found: Undoable) -> Confirmation:
     lines = [f"This operation: {operation.words}", "The tasks go back to what they were before."]
     if found.touched:
-        lines.append(f"{count(found.touched, 'task')} changed since and will be left alone.")
+        lines.append(f"{count(found.touched, 'task')} changed or superseded since: will be left alone.")
     return Confirmation(f"Undo this for {count(found.open, 'task')}?", lines, f"Undo {found.open:,}")

@@ -120,6 +120,15 @@ async def test_a_removal_that_failed_is_retried_unless_something_came_after_it(w
     assert (await carry_out(Run(world.psql, planned, BY))).ids == [removal]
 
 
+async def test_a_removal_of_the_same_transaction_as_an_update_is_not_retried(world: World) -> None:
+    [removal] = await failed(world, operation="delete")
+    await world.psql.execute(
+        """INSERT INTO embedding_tasks (article_id, operation, created_at)
+           SELECT article_id, 'update', created_at FROM embedding_tasks"""
+    )
+    assert (await plan(world.psql, RETRY, TaskFilter(ids=(removal,)))).matched == 0
+
+
 async def test_a_task_that_is_as_it_was_to_be_is_told_as_such(world: World) -> None:
     task = await world.task(await world.article(), priority="high")
     planned = await plan(world.psql, PRIORITISE["high"], TaskFilter(ids=(task,)))

@@ -66,6 +66,23 @@ async def test_undo_leaves_alone_what_something_happened_to(world: World) -> Non
     assert (await undo(world.psql, raised.operation_id, BY)).kept == 1
 
 
+async def test_undo_leaves_a_removal_alone_where_the_article_was_embedded_since(world: World) -> None:
+    superseded, first, last = await world.articles(3)
+    removals = [await world.task(article, "delete", due_s=-90) for article in (superseded, first, last)]
+    await world.task(first)
+    cancelled = await do(world, CANCEL, TaskFilter())
+    await world.task(last, made_s=-3600)
+    await world.task(superseded)
+    scope = await world.worker()
+    await world.complete(scope, *await world.claim(scope))
+    assert (await undoable(world.psql, cancelled.operation_id)).open == 3
+    assert (await undo(world.psql, cancelled.operation_id, BY)).kept == 1
+    assert [await world.status(task) for task in removals] == ["failed", "pending", "pending"]
+    while tasks := await world.claim(scope):
+        await world.complete(scope, *tasks)
+    assert [len(await world.texts(article)) for article in (superseded, first, last)] == [1, 1, 0]
+
+
 async def test_undo_waits_for_nobody_and_can_be_repeated(world: World) -> None:
     tasks = [await world.task(await world.article()) for _ in range(3)]
     cancelled = await do(world, CANCEL, TaskFilter())

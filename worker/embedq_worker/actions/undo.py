@@ -22,7 +22,7 @@ class Undone:
     Attributes:
         operation_id: Id of the undo itself.
         changed: Tasks restored.
-        kept: Tasks left alone because they have changed since.
+        kept: Tasks left alone because they have changed since, or would remove what was stored since.
     """
 
     operation_id: UUID
@@ -36,7 +36,7 @@ class Undoable:
 
     Attributes:
         open: Tasks unchanged since.
-        touched: Tasks changed since, which would be left alone.
+        touched: Tasks that would be left alone, see `Undone`.
     """
 
     open: int
@@ -113,10 +113,15 @@ _HAD_FAILED = f"({_CANCELLED} AND n.metadata ->> 'status' = 'failed')"
 # whatever the statistics of a log that grows this fast.
 _OF_TASKS = f"""n.operation_id = ANY (ARRAY[$1::text]) AND n.task_id IS NOT NULL
       AND ({_CANCELLED} OR n.metadata ->> 'action' LIKE 'priority %')"""
+# Another cancelled removal would remove what a later task of its article has stored since.
+_HARMLESS = """(t.operation <> 'delete' OR NOT EXISTS (
+                  SELECT FROM embedding_tasks l
+                  WHERE l.article_id = t.article_id AND l.status = 'completed' AND l.operation <> 'delete'
+                    AND l.created_at >= t.created_at))"""
 _UNTOUCHED = f"""CASE
               WHEN {_HAD_FAILED} THEN t.status = 'failed' AND t.error_message = '{CANCELLED}'
                                       AND coalesce(t.completed_at < n.timestamp, true)
-              WHEN {_CANCELLED} THEN t.status = 'failed' AND t.completed_at = n.timestamp
+              WHEN {_CANCELLED} THEN t.status = 'failed' AND t.completed_at = n.timestamp AND {_HARMLESS}
               ELSE t.status = 'pending' AND n.metadata ->> 'action' = 'priority ' || t.priority END"""
 _UNDOABLE = f"""
 SELECT count(*) AS seen, count(*) FILTER (WHERE {_UNTOUCHED}) AS open

@@ -157,8 +157,9 @@ TIME = (
 
 RETRIABLE = """(t.operation <> 'delete' OR NOT EXISTS (
             SELECT FROM embedding_tasks l WHERE l.article_id = t.article_id AND l.operation <> 'delete'
-                                            AND l.created_at > t.created_at))"""
-"""A retry of any other failed task would remove what a later task of its article has stored."""
+                                            AND l.created_at >= t.created_at))"""
+"""A retry of any other failed task would remove what a later task of its article has stored, or one of the
+same transaction, among which a removal counts as the first."""
 
 _UNKNOWN = "coalesce(t.processed_at, t.created_at, '-infinity')"
 _RANK = "embedq_rank(t.priority)"
