@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import click
 
+from embedq_tui.commands.asking import patiently
 from embedq_tui.commands.invocation import Invocation, operator
 from embedq_tui.commands.output import Bar, confirm, print_json, progress, say
 from embedq_tui.commands.selecting import Chosen
@@ -76,7 +77,7 @@ def run_action(
         The exit code of the command.
     """
     settings = invocation.settings()
-    planned = run(_plan(settings, action, wanted))
+    planned = run(patiently(_plan(settings, action, wanted)))
     run_outcome = Outcome()
     if not invocation.as_json and (dry_run or len(wanted.tasks) != 1):
         would = "would" if dry_run else "will"

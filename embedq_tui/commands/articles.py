@@ -82,6 +82,7 @@ def command(
                 walk_s=math.inf,
                 progress=bar.reached,
             ),
+            own_progress=True,
         )
     if invocation.as_json:
         print_json({"at": page.at, "articles": page.articles, "next": page.next})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from embedq_tui.commands.asking import patiently
 from embedq_tui.commands.invocation import Invocation, operator_command
 from embedq_tui.commands.output import print_json, say_wrapped
 from embedq_tui.workflows.checking import check_all
@@ -25,7 +26,7 @@ def command(invocation: Invocation) -> ExitCode:
     reached, 1 if something else is wrong.
     """
     settings = invocation.settings()
-    checks, code = run(_examine(settings))
+    checks, code = run(patiently(_examine(settings)))
     if invocation.as_json:
         print_json({"ok": code is ExitCode.OK, "database": settings.place, "checks": checks})
         return code

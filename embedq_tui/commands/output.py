@@ -24,7 +24,7 @@ from embedq_worker.text import printable, printable_line
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
 
 T = TypeVar("T")
 
@@ -275,10 +275,29 @@ def progress(label: str, total: int | None = None) -> Iterator[Bar]:
     if not is_terminal(sys.stderr):
         yield Bar(None)
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    columns = [TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    with _live(TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as shown:
         shown.add_task(label, total=total)
         yield Bar(shown)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Show for how long the block has been waiting; nothing if standard error is not a terminal."""
+    if not is_terminal(sys.stderr):
+        yield
+        return
+    from rich.progress import TextColumn, TimeElapsedColumn
+
+    with _live(TextColumn("Waiting for an answer"), TimeElapsedColumn()) as shown:
+        shown.add_task("")
+        yield
+
+
+def _live(*columns: ProgressColumn) -> Progress:
+    """A line on standard error that is redrawn, and goes at the end."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(*columns, console=Console(stderr=True), transient=True)

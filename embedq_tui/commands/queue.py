@@ -41,7 +41,7 @@ def command(invocation: Invocation, articles: tuple[str, ...], priority: Priorit
                 progress=bar.reached,
             )
 
-    outcome = ask(settings, queue)
+    outcome = ask(settings, queue, own_progress=True)
     if invocation.as_json:
         print_json(outcome)
     else:

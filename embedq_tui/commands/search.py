@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from embedq_tui.commands.asking import patiently
 from embedq_tui.commands.invocation import FolderValue, Invocation, TextValue, limit_option, operator_command
 from embedq_tui.commands.output import print_json, say_wrapped
 from embedq_tui.workflows.searching import Query, look_up
@@ -32,7 +33,7 @@ def command(invocation: Invocation, query: str, limit: int, folder: str | None, 
     if not query.strip():
         raise click.BadParameter("is empty", param_hint="QUERY")
     settings = invocation.settings()
-    hits, model, why = run(find(settings, query, limit, folder=folder or "", any_model=any_model))
+    hits, model, why = run(patiently(find(settings, query, limit, folder=folder or "", any_model=any_model)))
     if invocation.as_json:
         print_json({"query": query, "model": model, "hits": hits, "reason": why.message if why else None})
     else:

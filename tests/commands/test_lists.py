@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ import pytest
 from embedq_worker.errors import ExitCode
 from tests.commands.actors import MODEL, embed, start_worker
 from tests.commands.running import Tui
+from tests.support.blocking import until_any_blocked
 from tests.support.content import add_articles, queue_tasks, queued_articles
 from tests.support.databases import Connection, Database
 from tests.support.terminal import terminal
@@ -318,3 +320,36 @@ async def test_a_long_slug_takes_nothing_from_what_stands_beside_it(
         [row] = [row for row in program.lines if str(task) in row]
         assert "failed" in row
         assert "3 h ago" in row
+
+
+async def test_a_command_that_waits_says_so_on_a_terminal(
+    tui: Tui, database: Database, connection: Connection
+) -> None:
+    holder = await database.connect()
+    for command in ("list", "retry --failed --dry-run", "audit"):
+        lock = holder.transaction()
+        await lock.start()
+        await holder.execute("LOCK TABLE embedding_tasks, embedding_audit_logs")
+        async with terminal(["-m", "embedq_tui", *command.split()], tui.variables) as shown:
+            await shown.until(lambda text: bool(text.strip()))
+            waiting = shown.lines[0]
+            await lock.rollback()
+            await shown.ended()
+            assert waiting not in shown.lines, command
+
+
+async def test_what_began_while_a_list_waited_is_not_in_the_future(
+    tui: Tui, database: Database, connection: Connection
+) -> None:
+    await queued_articles(connection, 1)
+    holder = await database.connect()
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE embedding_tasks")
+        process = await tui.start("list", "--json")
+        await until_any_blocked(connection)
+        await holder.execute(
+            "UPDATE embedding_tasks SET status = 'processing', processed_at = clock_timestamp()"
+        )
+    out, _ = await process.communicate()
+    document = json.loads(out)
+    assert document["at"] >= document["tasks"][0]["processed_at"]

@@ -55,7 +55,7 @@ class Blocked(TimeoutError):
     """
 
     def __init__(self, blocker: Blocker) -> None:
-        super().__init__(f"{blocker.words} holds a lock")
+        super().__init__(f"a lock is held by {blocker.words}")
         self.blocker = blocker
 
 

@@ -110,11 +110,13 @@ async def list_tasks(
     async with connection.transaction(readonly=True):
         await connection.execute(PLAN)
         rows = await connection.fetch(statement, *arguments, timeout=FILTER_TIMEOUT_S) if statement else []
+    # A statement that waited for a lock sees what happened while it waited.
+    at = rows[0]["now"] if rows else chosen.at
     found = tuple(task_of(row) for row in rows[:limit])
     if len(rows) <= limit:
-        return TaskPage(chosen.at, found, None)
+        return TaskPage(at, found, None)
     last = rows[limit - 1]
-    return TaskPage(chosen.at, found, Cursor(last["key"], last["id"], last["rank"] if ranked else None))
+    return TaskPage(at, found, Cursor(last["key"], last["id"], last["rank"] if ranked else None))
 
 
 async def recent(connection: Connection, *, limit: int = 20) -> TaskPage:
@@ -158,7 +160,7 @@ def _page(
         return "", []
     order = _ORDERS[direction]
     statement = f"""
-        SELECT l.*, coalesce(l.task_slug, a.slug) AS slug
+        SELECT l.*, coalesce(l.task_slug, a.slug) AS slug, clock_timestamp() AS now
         FROM (SELECT * FROM ({" UNION ALL ".join(parts)}) AS t ORDER BY {order.replace("l.", "t.")}
               LIMIT {limit}) AS l
         LEFT JOIN articles a ON a.id = l.article_id ORDER BY {order}"""
