@@ -95,6 +95,16 @@ async def test_what_to_do_is_shown_to_its_end_on_a_small_terminal(
         await until_text(pilot, "History 0")
 
 
+async def test_its_keys_fit_a_small_terminal(database: Database, connection: Connection) -> None:
+    [task] = await queue_tasks(connection, await add_articles(connection, ["One text."]))
+    await connection.execute("UPDATE embedding_tasks SET status = 'failed', error_message = 'no answer'")
+    async with console(database.settings, size=(80, 24)) as pilot:
+        await opened(pilot, task)
+        for _ in TaskDetailScreen.SECTIONS:
+            await pilot.press("tab")
+            await until_shown(pilot, lambda screen: screen.rstrip().endswith(": Commands"))
+
+
 async def test_a_long_text_is_searched(database: Database, connection: Connection) -> None:
     [task] = await queue_tasks(connection, await add_articles(connection, ["One text."]))
     lines = [f"frame {number}" for number in range(300)]

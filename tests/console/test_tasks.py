@@ -123,6 +123,28 @@ async def test_a_flood_washes_nothing_away(database: Database, connection: Conne
         await until(lambda: len(table.keys) == 100 and not set(table.keys) & set(keys(ids)))
 
 
+async def test_rows_are_not_pushed_off_a_full_list(database: Database, connection: Connection) -> None:
+    ids = await add_tasks(connection, 30)
+    async with console(database.settings) as pilot:
+        table = await opened(pilot)
+        await until(lambda: table.keys == keys(ids))
+        await pilot.press("G")
+        await until(at(table, ids[-1]))
+        first, *_ = await add_tasks(connection, 110, slug="flood", ago_s=0)
+        await until_text(pilot, "pinned")
+        async with connection.transaction():  # behind the row at which the list is pinned
+            more = await add_tasks(connection, 90, slug="more", ago_s=0)
+            await connection.execute(
+                """UPDATE embedding_tasks SET completed_at = f.completed_at - interval '1 ms'
+                   FROM embedding_tasks AS f WHERE f.id = $1 AND embedding_tasks.id = ANY ($2::uuid[])""",
+                first,
+                more,
+            )
+        await until(lambda: bool(set(table.keys) & set(keys(more))))
+        assert set(keys(ids)) <= set(table.keys)
+        assert table.current == str(ids[-1])
+
+
 async def test_a_filter_is_written_corrected_counted_and_cleared(
     database: Database, connection: Connection
 ) -> None:

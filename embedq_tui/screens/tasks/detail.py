@@ -51,8 +51,8 @@ class TaskDetailScreen(DetailScreen[TaskDetail], TaskActions):
         Binding("escape,backspace", "leave", "Back", id="detail.back"),
         Binding("tab,right,l", "section(1)", "Next tab", show=False, id="detail.next"),
         Binding("shift+tab,left,h", "section(-1)", "Previous tab", show=False, id="detail.previous"),
-        Binding("enter", "open_article", "Open article", id="detail.article"),
-        Binding("Y", "copy_error", "Copy error", id="detail.copy_error"),
+        Binding("enter", "open_article", "Open", id="detail.article", tooltip="Open the article"),
+        Binding("Y", "copy_error", "Copy", id="detail.copy_error", tooltip="Copy the error"),
     ]
 
     def __init__(self, task: UUID) -> None:

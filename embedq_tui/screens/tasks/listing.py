@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -139,7 +140,7 @@ class Listing(Pages[TaskView, TaskPage]):
         complete = self.complete
         tasks: Sequence[TaskRow] = page.tasks
         if asked == self.shown and not self.following:
-            tasks = in_place([task.id for task in self.tasks], tasks)[:MOST]
+            tasks = in_place([task.id for task in self.tasks], tasks)
         self.tasks, self.page, self.shown = tasks, page, asked
         if self.following:
             self._kept.ids = ()
@@ -194,9 +195,11 @@ def in_place(before: Sequence[UUID], tasks: Sequence[TaskRow]) -> list[TaskRow]:
 
     Args:
         before: Ids already shown, top to bottom.
-        tasks: The tasks as they are now.
+        tasks: The tasks as they are now; what does not fit is left out, of those not shown yet.
     """
     known = {task.id: task for task in tasks}
     old = iter([known[task] for task in before if task in known])
     shown = set(before)
-    return [next(old) if task.id in shown else task for task in tasks]
+    room = max(MOST - len(shown & known.keys()), 0)
+    new = {task.id for task in islice((task for task in tasks if task.id not in shown), room)}
+    return [next(old) if task.id in shown else task for task in tasks if task.id in shown | new]
