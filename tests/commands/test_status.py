@@ -92,8 +92,9 @@ async def test_a_task_that_is_not_due_does_not_wait(tui: Tui, connection: Connec
     assert queue["oldest_pending_at"] is not None
 
 
-async def test_a_silent_worker_is_not_running(tui: Tui, connection: Connection) -> None:
-    await start_worker(connection, silent="60 s")
+@pytest.mark.parametrize("silent", ["60 s", pytest.param("-60 s", id="a clock was set back")])
+async def test_a_silent_worker_is_not_running(tui: Tui, connection: Connection, silent: str) -> None:
+    await start_worker(connection, silent=silent)
     document = (await tui("status", "--json")).document("status")
     assert document["worker"]["running"] is False
     assert document["worker"]["workers"][0]["liveness"] == "silent"

@@ -351,6 +351,22 @@ async def test_disowned_tasks_come_before_those_that_waited_behind_them(
         assert [task.id for task in await it.pipeline.claim(1)] == [lost.id]
 
 
+@pytest.mark.parametrize("outcome", ["changed", "requeued"])
+async def test_tasks_that_are_pending_again_come_before_those_that_waited_behind_them(
+    database: Database, connection: Connection, stub: ProviderStub, outcome: str
+) -> None:
+    await queued_articles(connection, 4)
+    async with bench(database, stub) as it:
+        tasks = await it.pipeline.claim(2)
+        if outcome == "changed":
+            await connection.execute("UPDATE articles SET content = 'Other.'")
+            report = await it.pipeline.run(tasks)
+        else:
+            report = await it.pipeline.fail(tasks, RuntimeError("of whichever of them"))
+        assert report.outcomes == {outcome: 2}
+        assert [task.id for task in await it.pipeline.claim(1)] == [tasks[0].id]
+
+
 @pytest.mark.parametrize("behind", [0, 1], ids=["nothing else is due", "another is due"])
 async def test_a_task_due_before_those_that_were_claimed_is_found_as_soon_as_a_batch_is_not_filled(
     database: Database, connection: Connection, stub: ProviderStub, behind: int

@@ -323,7 +323,6 @@ class Pipeline:
 
     async def _give_back(self, returns: Sequence[Return], report: BatchReport) -> None:
         outcomes = await self.persist(lambda: claims.give_back(self._pool, self._scope, returns))
-        self._low_water.returned(item.task for item in returns)
         self._settled((item.task for item in returns), outcomes, report)
         report.errors.update(item.error for item in returns if outcomes[item.task.id] != "changed")
 
@@ -362,6 +361,8 @@ class Pipeline:
         self, tasks: Iterable[ClaimedTask], outcomes: Mapping[UUID, str], report: BatchReport
     ) -> None:
         for task in tasks:
+            if outcomes.get(task.id) in ("changed", "requeued"):
+                self._low_water.returned([task])
             if task.id in outcomes and self._holds(task):
                 del self.in_hand[task.id]
         self._suspicion.clear(task for task in outcomes if outcomes[task] != "requeued")
