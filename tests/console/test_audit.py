@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from embedq_tui.filters.audit_filter import Wanted
 from embedq_tui.screens.audit import roll
 from embedq_tui.screens.audit.questions import FollowLog, OlderRows, OnePage
 from embedq_tui.screens.audit.render import LONGEST
@@ -16,6 +18,7 @@ from embedq_tui.screens.audit.roll import PAGE, AuditRoll
 from embedq_tui.screens.audit.screen import AuditScreen
 from embedq_worker.actions.tasks import CANCEL, PRIORITISE, Action, Run, carry_out, plan
 from embedq_worker.configuration.loading import load_settings
+from embedq_worker.insights.audit import AuditPage, audit_page
 from embedq_worker.queue.wanted import TaskFilter
 from tests.console.running import ConsolePilot, console, enter, shown, type_filter, until_shown, until_text
 from tests.support.content import add_articles, queue_tasks
@@ -166,6 +169,27 @@ async def test_a_key_that_is_held_down_reads_older_rows_once(
 
 def test_the_first_page_may_take_as_long_as_any_other() -> None:
     assert FollowLog.within_s == OlderRows.within_s == OnePage.within_s
+
+
+async def test_rows_that_took_long_to_find_are_not_looked_for_again(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = []
+
+    async def slow(*asked: Any, **named: Any) -> AuditPage:
+        await connection.execute("SELECT pg_sleep(0.5)")
+        pages.append(await audit_page(*asked, **named))
+        return pages[-1]
+
+    monkeypatch.setattr(roll, "audit_page", slow)
+    monkeypatch.setattr(roll, "AWAY_S", 0.0)
+    it = AuditRoll(Wanted())
+    await log(connection, "a")
+    await it.look(connection)
+    await log(connection, "b")
+    await it.look(connection)
+    assert [row.event.message for row in it.rows] == ["a", "b"]
+    assert len(pages) == 1
 
 
 async def test_no_row_is_lost_over_a_lost_connection_and_late_commits(

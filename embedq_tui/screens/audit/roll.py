@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from embedq_tui.filters.audit_filter import Wanted
+from embedq_tui.live.feed import DUTY
 from embedq_tui.screens.audit.render import LONGEST
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.audit import AuditFilter, AuditRow, audit_page
@@ -123,6 +124,7 @@ class AuditRoll:
         self._tail: AuditTail | None = None
         self._filter: AuditFilter | None = None
         self._looked = 0.0
+        self._took_s = 0.0
         self._looking = asyncio.Lock()
 
     # -- display
@@ -171,8 +173,11 @@ class AuditRoll:
             The number of rows read.
         """
         async with self._looking:
-            if self._tail is None or time.monotonic() - self._looked > AWAY_S:
+            asked = time.monotonic()
+            # After rows that took long to find the feed pauses long, and to find them again is not cheaper.
+            if self._tail is None or asked - self._looked > AWAY_S + DUTY * self._took_s:
                 came = await self._begin(connection)
+                self._took_s = time.monotonic() - asked
             else:
                 came = await self._go_on(connection, self._tail)
             self._looked = time.monotonic()
