@@ -36,7 +36,9 @@ def command(invocation: Invocation, task: Name) -> None:
     found = ask(settings, lambda connection: _find(connection, settings, task))
     if found is None:
         raise EmbedqError(
-            f"there is no task {task}", "completed tasks are deleted after the retention period"
+            f"there is no task {task}",
+            "tasks are deleted after the retention period, and with their article; "
+            f"what the log knows of it: embedq-tui audit --task {task}",
         )
     if invocation.as_json:
         print_json(found)

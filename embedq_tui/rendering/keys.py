@@ -21,6 +21,7 @@ DEFAULTS = {
     "articles.search": "s",
     "articles.state_next": "tab",
     "articles.take_back": "B",
+    "audit.older": "[",
     "confirm.no": "n",
     "confirm.staged": "s",
     "confirm.yes": "y",

@@ -93,6 +93,30 @@ async def test_it_follows_and_stays_where_it_is_looked_at(database: Database, co
         await until_text(pilot, "row-033")
 
 
+async def test_rows_of_a_clock_that_was_set_back_are_counted(
+    database: Database, connection: Connection
+) -> None:
+    async def at(offset: str, number: int) -> None:
+        await connection.execute(
+            """INSERT INTO embedding_audit_logs (level, category, message, timestamp)
+               SELECT 'info', 'performance', 'row', now() + $1::text::interval
+               FROM generate_series(1, $2::int)""",
+            offset,
+            number,
+        )
+
+    await at("1 h", 30)
+    async with console(database.settings) as pilot:
+        await shows_audit(pilot)
+        await until_text(pilot, "following")
+        await at("0 s", 7)
+        await until_text(pilot, "7 new")
+        await at("1 s", 2)
+        await until_text(pilot, "9 new")
+        await at("2 h", 1)
+        await until_text(pilot, "following")
+
+
 async def test_frozen_it_counts_what_comes_and_then_goes_on(
     database: Database, connection: Connection
 ) -> None:

@@ -111,6 +111,8 @@ class AuditRoll:
         begun: Whether anything has been read yet.
         newer: Number of new rows that are not shown because the operator is looking at others.
         newer_exact: Whether that number is exact, not a minimum.
+        earlier: Number of rows that came last, but have their places well above the end of the log: the
+            clock of the server was set back, or a long transaction was committed.
     """
 
     def __init__(self, wanted: Wanted) -> None:
@@ -118,6 +120,7 @@ class AuditRoll:
         self.begun = False
         self.newer = 0
         self.newer_exact = True
+        self.earlier = 0
         self._recent = _Stretch()
         self._shown = self._recent
         self._joined = True
@@ -236,10 +239,16 @@ class AuditRoll:
         came = 0
         async with aclosing(tail.news(connection)) as news:
             async for rows in news:
+                self._note_earlier(rows)
                 came += self._add(rows)
                 if came > FLOOD:
                     break
         return came if came <= FLOOD else came + await self._begin(connection)
+
+    def _note_earlier(self, rows: Sequence[AuditRow]) -> None:
+        above = self._recent.rows[-1].event.at - LATE if self._recent.rows else None
+        behind = above is not None and all(row.event.at < above for row in rows)
+        self.earlier = self.earlier + len(rows) if behind else 0
 
     def _add(self, rows: Sequence[AuditRow]) -> int:
         came = self._recent.add(rows)
