@@ -90,7 +90,7 @@ $$;
 CREATE FUNCTION embedq_elapsed_ms(since timestamptz, until timestamptz) RETURNS numeric
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN isfinite(since) AND isfinite(until)
-                THEN greatest(round((extract(epoch FROM until) - extract(epoch FROM since))::numeric * 1000, 3), 0) END
+                THEN round(extract(epoch FROM greatest(until - since, interval '0'))::numeric * 1000, 3) END
 $$;
 
 -- When a task was claimed. If that is unknown, or more than a day in the future, it counts as claimed for ever: such a

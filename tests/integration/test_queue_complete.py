@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from array import array
 from dataclasses import replace
 from random import Random
@@ -51,6 +52,38 @@ async def test_vectors_and_the_end_of_the_task_are_there_together(world: World) 
     assert metric is not None
     assert metric["metric_type"] == "task_processing_time"
     assert metric["value"] > 0
+
+
+async def test_each_task_of_a_batch_has_its_own_audit_rows(world: World) -> None:
+    articles = [await world.article(text) for text in ("A.", "A.", "A.\nB.", "A.", "A.")]
+    tasks = await world.tasks(articles)
+    await world.psql.execute("UPDATE embedding_tasks SET attempts = 1 WHERE id = $1", tasks[1])
+    scope = await world.worker()
+    held = {task.id: task for task in await world.claim(scope)}
+    items = [completion_of(held[task], note="short" if task == tasks[3] else "") for task in tasks]
+    await world.psql.execute("UPDATE articles SET content = 'B.' WHERE id = $1", articles[4])
+    assert await world.complete(scope, *items) == ["stored"] * 4 + ["changed"]
+    rows = await world.psql.fetch(
+        "SELECT task_id, level, metadata, duration FROM embedding_audit_logs WHERE task_id IS NOT NULL"
+    )
+    told = {(row["task_id"], row["level"] == "debug"): json.loads(row["metadata"]) for row in rows}
+    worker = {"worker": str(scope.worker)}
+    assert len(rows) == 2 * len(tasks)
+    assert [told[task, True] for task in tasks] == [
+        worker | {"attempt": attempt} for attempt in (1, 2, 1, 1, 1)
+    ]
+    assert [told[task, False] for task in tasks] == [
+        worker | {"outcome": "stored", "chunks": 1},
+        worker | {"outcome": "stored", "chunks": 1},
+        worker | {"outcome": "stored", "chunks": 2},
+        worker | {"outcome": "stored", "chunks": 1, "note": "short"},
+        worker | {"outcome": "changed", "chunks": 1},
+    ]
+    took_ms = await world.psql.fetchval(
+        "SELECT extract(epoch FROM max(completed_at) - max(claimed_at)) * 1000 FROM embedding_tasks"
+    )
+    durations = [float(row["duration"]) for row in rows if row["duration"] is not None]
+    assert durations == [pytest.approx(float(took_ms))] * len(tasks)
 
 
 # -- what became of the article meanwhile

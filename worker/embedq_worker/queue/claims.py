@@ -188,11 +188,12 @@ async def claim(
 
 def _claimed(row: asyncpg.Record) -> ClaimedTask:
     """A task from a row of embedq_claim, whose columns are in the order of the fields."""
+    # Made as bare tuples: constructors written in Python would be half of the time this takes.
     *task, found, title, slug, content, no_rag, source, hashes = row
     article = None
     if found is not None:
-        article = ArticleText(found, title, slug, content, no_rag, source, frozenset(hashes))
-    return ClaimedTask._make((*task, article))
+        article = tuple.__new__(ArticleText, (found, title, slug, content, no_rag, source, frozenset(hashes)))
+    return tuple.__new__(ClaimedTask, (*task, article))
 
 
 @dataclass(slots=True)
@@ -269,7 +270,7 @@ async def complete(
         [task.token for task in tasks],
         [task.claimed_at for task in tasks],
         [task.article_id for task in tasks],
-        [completion.kind.value for completion in completions],
+        [completion.kind for completion in completions],
         [task.article.source if task.article else None for task in tasks],
         [len(completion.chunks) for completion in completions],
         notes if any(notes) else [],  # unnest() fills up with null

@@ -108,6 +108,8 @@ def verdict(plan: PlannedTask, outcomes: Mapping[str, TextOutcome]) -> Completio
     """
     if plan.error:
         return None
+    if not plan.chunks:
+        return Completion(plan.task, plan.kind)
     failures: list[ProviderError] = []
     stored: list[StoredChunk] = []
     notes: list[str] = []
