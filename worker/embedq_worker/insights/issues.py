@@ -111,7 +111,8 @@ def serving(seen: Overview) -> Iterator[Issue]:
             Code.DATABASE_REFUSES,
             f"PostgreSQL refuses statements of {len(notes)} of {len(alive)} workers: "
             f"{notes[0].removeprefix(REFUSED)}",
-            "correct what it says; the workers keep retrying, and no task is charged an attempt",
+            "correct what it says (end a session that holds a lock: SELECT pg_terminate_backend(PID)); "
+            "the workers keep retrying, and no task is charged an attempt",
             len(notes),
             0,
             "counts",
