@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from textual._context import visible_screen_stack
 from textual.events import Paste
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from embedq_tui.console.app import Console
 from embedq_tui.desk import Options
@@ -16,6 +17,7 @@ from embedq_tui.dialogs.confirm import Confirm
 from embedq_tui.dialogs.dialog import SeenFirst
 from embedq_tui.live.store import Store
 from embedq_tui.profiles import Profile
+from embedq_tui.widgets.keyed_table import KeyedTable
 from embedq_worker.configuration.settings import Settings
 from tests.support.databases import Database
 from tests.support.provider_stub import ProviderStub
@@ -24,6 +26,8 @@ from tests.support.waiting import until
 OPERATOR = "me@here"
 
 ConsolePilot = Pilot[int]
+
+S = TypeVar("S", bound=Screen[Any])
 
 
 @asynccontextmanager
@@ -75,6 +79,23 @@ def takes_keys(pilot: ConsolePilot) -> bool:
     if isinstance(screen, SeenFirst):
         return screen.seen_at is not None
     return screen.focused is not None or not screen.is_modal
+
+
+async def go_to(pilot: ConsolePilot, key: str, kind: type[S], *, rows: int | None = None) -> S:
+    """A screen, as soon as its key has led to it.
+
+    Args:
+        pilot: Of the console.
+        key: Of the screen.
+        kind: Of the screen.
+        rows: Of its list, to wait for.
+    """
+    await pilot.press(key)
+    await until(lambda: isinstance(pilot.app.screen, kind) and pilot.app.screen.is_mounted)
+    screen = cast(S, pilot.app.screen)
+    if rows is not None:
+        await until(lambda: len(screen.query_one(KeyedTable).keys) == rows, within_s=20.0)
+    return screen
 
 
 async def enter(pilot: ConsolePilot, text: str) -> None:

@@ -20,7 +20,16 @@ from embedq_worker.actions.tasks import CANCEL, PRIORITISE, Action, Run, carry_o
 from embedq_worker.configuration.loading import load_settings
 from embedq_worker.insights.audit import AuditPage, audit_page
 from embedq_worker.queue.wanted import TaskFilter
-from tests.console.running import ConsolePilot, console, enter, shown, type_filter, until_shown, until_text
+from tests.console.running import (
+    ConsolePilot,
+    console,
+    enter,
+    go_to,
+    shown,
+    type_filter,
+    until_shown,
+    until_text,
+)
 from tests.support.content import add_articles, queue_tasks
 from tests.support.databases import Connection, Database
 from tests.support.tcp_proxy import TcpProxy
@@ -45,10 +54,7 @@ async def log(connection: Connection, *messages: str, **columns: object) -> None
 
 async def shows_audit(pilot: ConsolePilot) -> AuditScreen:
     """Go there, and wait for the first look."""
-    await pilot.press("6")
-    await until(lambda: isinstance(pilot.app.screen, AuditScreen))
-    screen = pilot.app.screen
-    assert isinstance(screen, AuditScreen)
+    screen = await go_to(pilot, "6", AuditScreen)
     await until(lambda: screen._roll.begun)
     await pilot.pause()
     return screen

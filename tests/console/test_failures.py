@@ -17,6 +17,7 @@ from tests.console.running import (
     ConsolePilot,
     console,
     enter,
+    go_to,
     notices,
     shown,
     until_asked,
@@ -29,16 +30,6 @@ from tests.support.waiting import until
 
 HOSTILE = "[/foo][@click=app.quit]x[/] \x1b]52;c;aGk=\x07\u202e 中\r\nsecond [red line"
 WITHIN_S = 20.0
-
-
-async def failures_screen(pilot: ConsolePilot, groups: int) -> FailuresScreen:
-    """The screen, as soon as it shows so many groups."""
-    await pilot.press("4")
-    await until(lambda: isinstance(pilot.app.screen, FailuresScreen) and pilot.app.screen.is_mounted)
-    screen = pilot.app.screen
-    assert isinstance(screen, FailuresScreen)
-    await until(lambda: len(screen.table.keys) == groups, within_s=WITHIN_S)
-    return screen
 
 
 def tasks_screen(pilot: ConsolePilot) -> TasksScreen:
@@ -65,7 +56,7 @@ async def test_what_fails_now_is_found_beneath_larger_groups_by_one_key(
         "WHERE error_message LIKE 'old%'"
     )
     async with console(database.settings) as pilot:
-        screen = await failures_screen(pilot, 3)
+        screen = await go_to(pilot, "4", FailuresScreen, rows=3)
         assert screen.table.keys == (large, undated, small)
         await pilot.press("s")
         await until(lambda: screen.table.keys == (small, large, undated), within_s=WITHIN_S)
@@ -84,7 +75,7 @@ async def test_a_retry_reaches_its_group_whatever_its_size_and_nothing_else(
     big = await fail(connection, "connect ECONNREFUSED 10.0.0.{}:11434", 1_300)
     small = await fail(connection, 'model "m{}" not found', 300)
     async with console(database.settings) as pilot:
-        screen = await failures_screen(pilot, 2)
+        screen = await go_to(pilot, "4", FailuresScreen, rows=2)
         assert screen.table.keys == (big, small)
         await until_text(pilot, "1,300", within_s=WITHIN_S)
         await pilot.press("j")
@@ -112,7 +103,7 @@ async def test_a_group_is_cancelled_and_taken_back(database: Database, connectio
     big = await fail(connection, "This model's maximum context length is {} tokens", 40)
     small = await fail(connection, "timeout of {} ms exceeded", 5)
     async with console(database.settings) as pilot:
-        screen = await failures_screen(pilot, 2)
+        screen = await go_to(pilot, "4", FailuresScreen, rows=2)
         await until_cursor(screen, big)
         await pilot.press("x")
         await until_asked(pilot)
@@ -136,7 +127,7 @@ async def test_rows_stay_where_they_are_while_an_operator_moves(
     second = await fail(connection, "beta {}", 20)
     third = await fail(connection, "gamma {}", 10)
     async with console(database.settings, (120, 40)) as pilot:
-        screen = await failures_screen(pilot, 3)
+        screen = await go_to(pilot, "4", FailuresScreen, rows=3)
         await pilot.press("j")
         await fail(connection, "gamma {}", 40)
         fourth = await fail(connection, "delta {}", 60)
@@ -162,7 +153,7 @@ async def test_every_group_is_reached_page_by_page_and_exported(
     monkeypatch.setattr(questions, "PAGE", 2)
     groups = [await fail(connection, name + " {}", 9 - place) for place, name in enumerate("abcde")]
     async with console(database.settings) as pilot:
-        screen = await failures_screen(pilot, 2)
+        screen = await go_to(pilot, "4", FailuresScreen, rows=2)
 
         async def until_page(number: int) -> None:
             page = tuple(groups[2 * number - 2 : 2 * number])
@@ -205,7 +196,7 @@ async def test_another_span_of_the_trend_is_shown_while_the_rest_stands_still(
 ) -> None:
     await fail(connection, "broke {}", 3)
     async with console(database.settings) as pilot:
-        await failures_screen(pilot, 1)
+        await go_to(pilot, "4", FailuresScreen, rows=1)
         await until_text(pilot, "3 in the last 1 h")
         await pilot.press("f", "t")
         await until_text(pilot, "3 in the last 1 d")
@@ -216,7 +207,7 @@ async def test_however_small_a_group_is_it_has_a_share(database: Database, conne
     await fail(connection, "broke {}", 30_000)
     await fail(connection, "once", 1)
     async with console(database.settings) as pilot:
-        await failures_screen(pilot, 2)
+        await go_to(pilot, "4", FailuresScreen, rows=2)
         await until_text(pilot, "<1%")
 
 
@@ -225,7 +216,7 @@ async def test_hostile_and_endless_errors_are_text(database: Database, connectio
     endless = await fail(connection, "expected " + "x expected " * 500_000, 2)
     silent = await fail(connection, None, 1)
     async with console(database.settings) as pilot:
-        screen = await failures_screen(pilot, 3)
+        screen = await go_to(pilot, "4", FailuresScreen, rows=3)
         assert screen.table.keys == (hostile, endless, silent)
         await until_text(pilot, "second [red line", within_s=WITHIN_S)
         assert not set(shown(pilot)) & set("\x1b\x07\u202e\r")
@@ -250,7 +241,7 @@ async def test_a_group_leads_to_its_tasks_and_back(database: Database, connectio
     await fail(connection, "alpha {}", 5)
     group = await fail(connection, "beta {}", 3)
     async with console(database.settings, read_only=True) as pilot:
-        screen = await failures_screen(pilot, 2)
+        screen = await go_to(pilot, "4", FailuresScreen, rows=2)
         await pilot.press("r")
         await until(lambda: len(notices(pilot)) == 1)
         assert pilot.app.screen is screen
@@ -272,7 +263,7 @@ async def test_what_is_below_is_the_group_under_the_cursor_however_fast_it_moves
     first = await fail(connection, "boom {}", 3)
     await fail(connection, "other {}", 2)
     async with console(database.settings) as pilot:
-        screen = await failures_screen(pilot, 2)
+        screen = await go_to(pilot, "4", FailuresScreen, rows=2)
         await until_cursor(screen, first)
         await until_text(pilot, "slug-1,")  # its newest tasks: it was asked for
         await pilot.press("f")  # nothing is drawn anew by itself

@@ -12,7 +12,7 @@ import pytest
 from embedq_tui.screens.metrics import questions as metrics_questions
 from embedq_tui.screens.metrics.screen import MetricsScreen
 from embedq_worker.insights.metrics import Metrics, metrics
-from tests.console.running import ConsolePilot, console, enter, shown, until_shown, until_text
+from tests.console.running import console, enter, go_to, shown, until_shown, until_text
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
 
@@ -34,14 +34,6 @@ async def history(connection: Connection) -> None:
     )
 
 
-async def shows_metrics(pilot: ConsolePilot) -> MetricsScreen:
-    await pilot.press("7")
-    await until(lambda: isinstance(pilot.app.screen, MetricsScreen))
-    screen = pilot.app.screen
-    assert isinstance(screen, MetricsScreen)
-    return screen
-
-
 def fits(screen: MetricsScreen, width: int, height: int) -> Callable[[str], bool]:
     """Whether as many plots are shown as there is space for, and nothing beyond the edges."""
 
@@ -57,7 +49,7 @@ def fits(screen: MetricsScreen, width: int, height: int) -> Callable[[str], bool
 
 async def test_it_is_quiet_where_nothing_happened(database: Database) -> None:
     async with console(database.settings) as pilot:
-        screen = await shows_metrics(pilot)
+        screen = await go_to(pilot, "7", MetricsScreen)
         await until(lambda: screen._measured is not None)
         await pilot.pause()
         assert screen.has_class("-quiet")
@@ -67,7 +59,7 @@ async def test_it_is_quiet_where_nothing_happened(database: Database) -> None:
 async def test_spans_and_sizes(database: Database, connection: Connection) -> None:
     await history(connection)
     async with console(database.settings) as pilot:
-        screen = await shows_metrics(pilot)
+        screen = await go_to(pilot, "7", MetricsScreen)
         for title in ("1 h", "24 h", "7 d", "1 h"):
             await until(lambda: screen._measured is not None, within_s=10)
             assert screen._span.title == title
@@ -101,7 +93,7 @@ async def test_one_question_at_a_time_and_old_figures_are_not_shown_as_new(
 
     monkeypatch.setattr(metrics_questions, "metrics", slow)
     async with console(database.settings) as pilot:
-        screen = await shows_metrics(pilot)
+        screen = await go_to(pilot, "7", MetricsScreen)
         await until(lambda: under_way == 1)
         await until_text(pilot, "measuring...")
         await pilot.press("t", "t", "t", "t")
@@ -125,7 +117,7 @@ async def test_one_question_at_a_time_and_old_figures_are_not_shown_as_new(
 async def test_figures_go_into_a_file(database: Database, connection: Connection, tmp_path: Path) -> None:
     await history(connection)
     async with console(database.settings) as pilot:
-        screen = await shows_metrics(pilot)
+        screen = await go_to(pilot, "7", MetricsScreen)
         await until(lambda: screen._measured is not None)
         await pilot.press("y", "e")
         assert "p50" in pilot.app.clipboard

@@ -9,7 +9,16 @@ from embedq_tui.screens.stuck.screen import StuckScreen
 from embedq_tui.screens.tasks.detail import TaskDetailScreen
 from embedq_worker.schema.task_values import CANCELLED
 from tests.commands.actors import start_worker
-from tests.console.running import ConsolePilot, console, notices, shown, until_asked, until_shown, until_text
+from tests.console.running import (
+    ConsolePilot,
+    console,
+    go_to,
+    notices,
+    shown,
+    until_asked,
+    until_shown,
+    until_text,
+)
 from tests.support.content import queued_articles, statuses, until_tasks
 from tests.support.databases import Connection, Database
 from tests.support.waiting import until
@@ -35,16 +44,6 @@ async def claim(connection: Connection, count: int, worker: UUID | None, age: st
     return [row["id"] for row in sorted(rows, key=lambda row: int(row["place"]))]
 
 
-async def stuck_screen(pilot: ConsolePilot, rows: int) -> StuckScreen:
-    """The screen, as soon as it shows so many rows."""
-    await pilot.press("3")
-    await until(lambda: isinstance(pilot.app.screen, StuckScreen) and pilot.app.screen.is_mounted)
-    screen = pilot.app.screen
-    assert isinstance(screen, StuckScreen)
-    await until(lambda: len(screen.table.keys) == rows, within_s=WITHIN_S)
-    return screen
-
-
 async def dialog(pilot: ConsolePilot, key: str) -> str:
     """What is asked after a key."""
     await pilot.press(key)
@@ -62,7 +61,7 @@ async def test_nothing_is_stuck_until_something_is(database: Database, connectio
     alive = await start_worker(connection)
     await claim(connection, 3, alive, "5 min", "busy")
     async with console(database.settings) as pilot:
-        screen = await stuck_screen(pilot, 0)
+        screen = await go_to(pilot, "3", StuckScreen, rows=0)
         await until_text(pilot, "30 min", within_s=WITHIN_S)  # what would count as stuck
         await pilot.press("r", "R", "x", "X", "y", "e", "enter", "space", "a")
         assert pilot.app.screen is screen
@@ -79,7 +78,7 @@ async def test_all_that_is_stuck_is_freed_whatever_its_size_and_nothing_else(
     await claim(connection, 27, silent, "10 min", "silent")
     kept = await claim(connection, 9, alive, "10 min", "busy")
     async with console(database.settings) as pilot:
-        await stuck_screen(pilot, 200)
+        await go_to(pilot, "3", StuckScreen, rows=200)
         await until_text(pilot, "237", within_s=WITHIN_S)
         question = await dialog(pilot, "R")
         assert "Reset 237 stuck tasks of 2 workers" in question
@@ -102,7 +101,7 @@ async def test_of_the_marked_only_those_that_are_still_stuck(
     gone = await claim(connection, 5, uuid4(), "20 min", "gone")
     await claim(connection, 2, silent, "10 min", "silent")
     async with console(database.settings) as pilot:
-        screen = await stuck_screen(pilot, 7)
+        screen = await go_to(pilot, "3", StuckScreen, rows=7)
         await pilot.press("space", "space", "G", "space")
         await until(lambda: screen.frozen)
         assert len(screen.table.marked) == 3
@@ -127,7 +126,7 @@ async def test_marks_are_cleared_where_none_of_the_tasks_is_stuck_any_more(
 ) -> None:
     await claim(connection, 3, uuid4(), "20 min", "gone")
     async with console(database.settings) as pilot:
-        screen = await stuck_screen(pilot, 3)
+        screen = await go_to(pilot, "3", StuckScreen, rows=3)
         await pilot.press("space", "space")
         await until(lambda: screen.frozen)
         await connection.execute("UPDATE embedding_tasks SET status = 'pending', processed_at = NULL")
@@ -142,7 +141,7 @@ async def test_tasks_that_another_session_holds_locked_stay_marked(
 ) -> None:
     await claim(connection, 3, uuid4(), "20 min", "gone")
     async with console(database.settings) as pilot:
-        screen = await stuck_screen(pilot, 3)
+        screen = await go_to(pilot, "3", StuckScreen, rows=3)
         await pilot.press("space", "space")
         await until(lambda: screen.frozen)
         async with connection.transaction():
@@ -164,7 +163,7 @@ async def test_an_age_that_is_chosen_is_shown_where_the_screen_stood_still(
 ) -> None:
     await claim(connection, 2, await start_worker(connection), "10 min", "slow")
     async with console(database.settings) as pilot:
-        screen = await stuck_screen(pilot, 0)
+        screen = await go_to(pilot, "3", StuckScreen, rows=0)
         await pilot.press("f", "m")
         await until(lambda: pilot.app.screen is not screen and pilot.app.screen.focused is not None)
         await pilot.press("end", *["backspace"] * 6, "5", "enter")
@@ -177,7 +176,7 @@ async def test_the_cursor_stays_with_its_task_and_a_chosen_age_counts(
     alive = await start_worker(connection)
     tasks = await claim(connection, 6, alive, "10 min", "slow")
     async with console(database.settings, (120, 40)) as pilot:
-        screen = await stuck_screen(pilot, 0)
+        screen = await go_to(pilot, "3", StuckScreen, rows=0)
         await pilot.press("m")
         await until(lambda: pilot.app.screen is not screen and pilot.app.screen.focused is not None)
         await pilot.press("end", *["backspace"] * 6, "x", "enter")
@@ -210,7 +209,7 @@ async def test_hostile_text_is_text_and_read_only_is_read_only(
     [task] = await claim(connection, 1, None, "2 h", "some")
     await connection.execute("UPDATE embedding_tasks SET slug = $1", HOSTILE)
     async with console(database.settings, read_only=True) as pilot:
-        screen = await stuck_screen(pilot, 1)
+        screen = await go_to(pilot, "3", StuckScreen, rows=1)
         await until_text(pilot, "[/foo]", within_s=WITHIN_S)
         assert not set(shown(pilot)) & set("\x1b\x07\u202e")
         for key in ("r", "R", "x", "X"):
