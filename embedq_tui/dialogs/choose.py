@@ -175,10 +175,9 @@ class PathCompletion(Suggester):
 
 
 def _path_beginning(text: str) -> str | None:
-    whole = os.path.expanduser(text)
-    folder, name = os.path.split(whole)
+    folder, name = os.path.split(text)
     try:
-        with os.scandir(folder or ".") as entries:
+        with os.scandir(os.path.expanduser(folder) or ".") as entries:
             found = sorted((entry.name, entry.is_dir()) for entry in entries if _begins(entry.name, name))
     except (OSError, ValueError):
         return None
