@@ -41,6 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ.pop(name, None)
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A name that fits into an environment, for a text of megabytes too: pytest puts it there."""
+    return f"{val[:40]!a}..." if isinstance(val, str | bytes) and len(val) > 200 else None
+
+
 def pytest_collection_finish() -> None:
     """What was loaded stays: the collector of garbage need not look at it again and again."""
     gc.collect()

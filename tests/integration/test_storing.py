@@ -11,7 +11,7 @@ import pytest
 from embedq_worker.errors import SchemaError
 from embedq_worker.service.pipeline import BatchReport
 from tests.support.blocking import until_any_blocked
-from tests.support.content import add_articles, queue_tasks, queued_articles
+from tests.support.content import add_articles, queue_tasks, queued_articles, until_tasks
 from tests.support.databases import Connection, Database
 from tests.support.piping import bench
 from tests.support.provider_stub import ProviderStub
@@ -165,6 +165,20 @@ async def test_a_task_whose_article_stays_locked_is_left_for_a_while(
         assert sorted(await attempts(connection)) == [0, 1]
         later = "SELECT scheduled_at > now() + interval '10 s' FROM embedding_tasks WHERE article_id = $1"
         assert await connection.fetchval(later, articles[0])
+
+
+async def test_a_task_whose_article_is_locked_for_a_moment_is_stored_soon_and_not_embedded_again(
+    database: Database, connection: Connection, stub: ProviderStub
+) -> None:
+    articles = await queued_articles(connection, 2)
+    async with bench(database, stub, patience_s=300) as worker, asyncio.timeout(20):
+        claimed = await worker.pipeline.claim(2)
+        async with connection.transaction():
+            await connection.execute("SELECT FROM articles WHERE id = $1 FOR UPDATE", articles[0])
+            run = asyncio.create_task(worker.pipeline.run(claimed))
+            await until_tasks(connection, completed=1, processing=1)
+        assert (await run).outcomes == {"stored": 2}
+    assert stub.seen.inputs == 2
 
 
 async def test_what_takes_longer_than_the_patience_without_waiting_for_a_lock_is_stored(
