@@ -132,7 +132,7 @@ class OneOf(Dialog[R | None], Generic[R]):
         super().on_mount()
         found = self.query_one(OptionList)
         self.set_focus(found)
-        found.highlighted = self._start if self._options else None
+        found.highlighted = self._start
 
     def action_move(self, by: int) -> None:
         """Move the cursor."""

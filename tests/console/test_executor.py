@@ -293,10 +293,11 @@ async def test_a_dialog_does_not_outlive_who_asked(database: Database, connectio
 async def test_small_questions(database: Database) -> None:
     choices = [Choice("high", "high", "[/foo]"), Choice("normal", "[red"), Choice("low", "low \x1b[31m")]
     async with bench(database) as (app, pilot):
-        choosing = app.begin(ask_choice(app, "Priority of [/foo]", choices, start=1))
-        await until(lambda: app.screen.focused is not None)
-        await pilot.press("j", "enter")
-        assert await choosing.wait() == "low"
+        for keys, chosen in (("j", "low"), ("k", "high"), ("jk", "normal"), ("", "normal")):
+            choosing = app.begin(ask_choice(app, "Priority of [/foo]", choices, start=1))
+            await until(lambda: app.screen.focused is not None)
+            await pilot.press(*keys, "enter")
+            assert await choosing.wait() == chosen
 
         writing = app.begin(
             ask_text(app, "[/a", value="old", complaint=lambda text: "" if text == "new" else f"[/{text}")

@@ -9,6 +9,18 @@ from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.service.refusals import LASTING_S, Refusals
 
 
+def test_what_is_refused_again_and_again_lasts_since_the_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, changes = 100.0, []
+    monkeypatch.setattr("embedq_worker.service.refusals.monotonic", lambda: now)
+    refusals = Refusals(LineWatch(load_settings()), lambda: changes.append(refusals.lasting))
+    for _ in range(3):
+        refusals.refused("a batch", OSError("no"))
+        now += LASTING_S / 2
+    assert changes == []
+    refusals.refused("a batch", OSError("no"))
+    assert changes == ["no"]
+
+
 def test_the_end_is_told_of_all_that_a_heartbeat_may_have_told(monkeypatch: pytest.MonkeyPatch) -> None:
     now, changes = 100.0, []
     monkeypatch.setattr("embedq_worker.service.refusals.monotonic", lambda: now)
