@@ -54,8 +54,7 @@ class Refusals:
     def ended(self, caller: object, *, after_s: float = 0.0) -> None:
         """Note that the caller does not retry any more; what was refused is still to be known for so long."""
         self._tell()  # it may have begun to last since it was noted, and be in the last heartbeat
-        refusal = self._by_caller.pop(caller, None)
-        if refusal and after_s:
+        if refusal := self._by_caller.pop(caller, None):
             self._by_caller[caller] = refusal._replace(until=monotonic() + after_s)
         self._tell()
 
