@@ -320,6 +320,16 @@ async def test_what_has_a_vector_when_a_call_fails_is_not_sent_again(protocol: P
         assert len((await embedder.embed(numbered(1))).requests) == 1  # nothing is kept for longer
 
 
+async def test_no_more_vectors_of_calls_that_failed_are_kept_than_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("embedq_worker.service.embedder._KEPT_VECTORS", 1)
+    async with ProviderStub() as stub, embedder_on(stub, "openai", request_inputs=1) as embedder:
+        stub.faults.fault, stub.faults.status, stub.faults.every = Fault.STATUS, 429, 3
+        assert len((await embedder.embed(numbered(5))).requests) == 3
+        assert len((await embedder.embed(numbered(2))).requests) == 1
+
+
 async def test_the_next_call_starts_afresh() -> None:
     async with ProviderStub() as stub, embedder_on(stub, "ollama") as embedder:
         stub.faults.fault, stub.faults.times = Fault.STATUS, 1

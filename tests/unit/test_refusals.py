@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from embedq_worker.configuration.loading import load_settings
+from embedq_worker.database.blockers import Blocked, Blocker
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.service.refusals import LASTING_S, Refusals
 
@@ -19,6 +20,13 @@ def test_what_is_refused_again_and_again_lasts_since_the_first_time(monkeypatch:
     assert changes == []
     refusals.refused("a batch", OSError("no"))
     assert changes == ["no"]
+
+
+def test_a_lock_whose_holder_is_known_has_lasted_long_enough() -> None:
+    changes: list[str] = []
+    refusals = Refusals(LineWatch(load_settings()), lambda: changes.append(refusals.lasting))
+    refusals.refused("a batch", Blocked(Blocker(7, "session 7")))
+    assert "session 7" in changes[0]
 
 
 def test_the_end_is_told_of_all_that_a_heartbeat_may_have_told(monkeypatch: pytest.MonkeyPatch) -> None:
