@@ -263,13 +263,14 @@ async def test_a_stage_tells_what_it_waits_for(database: Database, connection: C
 
 async def test_read_only_refuses(database: Database, connection: Connection) -> None:
     await failed_tasks(connection, 1)
-    async with bench(database, read_only=lambda: "a replica [/foo]") as (app, pilot):
+    async with bench(database, read_only=lambda: f"a replica {HOSTILE}") as (app, pilot):
         assert await app.begin(app.executor.carry_out(retry(TaskFilter()))).wait() is None
         assert (
             await app.begin(app.history.undo(UndoableOperation(uuid4(), "12 tasks cancelled"))).wait() is None
         )
         assert len(app.told) == 2
         assert "[/foo]" in app.told[0]
+        assert "\x1b" not in app.told[0]
         await pilot.pause()
     assert await statuses(connection) == {"failed": 1}
 
