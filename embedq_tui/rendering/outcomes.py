@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from embedq_tui.rendering.words import count
 from embedq_worker.insights.deaths import LATELY_H, MOST
-from embedq_worker.queue.breaker import parts_of
+from embedq_worker.queue.words import parts_of
 from embedq_worker.text import printable_line
 
 if TYPE_CHECKING:

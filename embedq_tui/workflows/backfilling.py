@@ -14,7 +14,7 @@ from embedq_worker.configuration.settings import Settings
 from embedq_worker.database.connections import Connection
 from embedq_worker.insights.overview import overview
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.queue.breaker import parts_of
+from embedq_worker.queue.words import parts_of
 from embedq_worker.schema.needs import Category
 from embedq_worker.schema.state import require_current
 from embedq_worker.schema.task_values import Priority

@@ -15,8 +15,9 @@ from embedq_worker.database.kept import kept_connection
 from embedq_worker.database.line_watch import LineWatch
 from embedq_worker.process.host import HostIdentity
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.queue import breaker, fleet
+from embedq_worker.queue import fleet
 from embedq_worker.queue.claims import Scope
+from embedq_worker.queue.words import key_of
 from embedq_worker.schema.storage import inspect_storage
 from embedq_worker.service.embedder import Embedder
 from embedq_worker.service.pipeline import Pipeline, PipelineSettings
@@ -108,7 +109,7 @@ async def bench(
             open_pool(settings, "embedq-test", size=concurrency + 3) as pool,
             kept_connection(pool) as claimer,
         ):
-            scope = Scope(uuid4(), breaker.key_of(provider), provider.model)
+            scope = Scope(uuid4(), key_of(provider), provider.model)
             async with pool.acquire() as connection:
                 storage = await inspect_storage(connection)
             await fleet.enter(pool, scope, HostIdentity("here", 1, ""), {})

@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from embedq_worker.insights.overview import Control, Overview
-from embedq_worker.queue.breaker import parts_of
-from embedq_worker.queue.words import ALONE, REFUSED, UNAVAILABLE
+from embedq_worker.queue.words import ALONE, REFUSED, UNAVAILABLE, parts_of
 from embedq_worker.text import age
 
 

@@ -8,7 +8,6 @@ from embedq_worker.database.connections import Pool
 from embedq_worker.database.encoding import encodable
 from embedq_worker.providers.base import (
     InputRejected,
-    Provider,
     ProviderError,
     ProviderRateLimited,
     ProviderUnavailable,
@@ -38,17 +37,6 @@ class Held:
     advice: str
     wait_s: float
     probe: bool
-
-
-def key_of(provider: Provider) -> str:
-    """Name of the breaker of a provider."""
-    return f"{provider.model} {provider.endpoint}"
-
-
-def parts_of(key: str) -> tuple[str, str]:
-    """Model and endpoint of the provider of a breaker; only the model may contain spaces."""
-    model, _, endpoint = key.rpartition(" ")
-    return model, endpoint
 
 
 async def look(pool: Pool, key: str) -> Held | None:

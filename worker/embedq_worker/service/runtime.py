@@ -22,8 +22,8 @@ from embedq_worker.insights.doctor import require_ground
 from embedq_worker.process.host import this_host
 from embedq_worker.providers.base import Provider
 from embedq_worker.providers.factory import open_provider
-from embedq_worker.queue import breaker
 from embedq_worker.queue.claims import Scope
+from embedq_worker.queue.words import key_of
 from embedq_worker.service.embedder import Embedder
 from embedq_worker.service.lifeline import on_lifeline
 from embedq_worker.service.logs import Log
@@ -94,7 +94,7 @@ async def run_worker(
             open_pool(settings, "embedq-worker", size=size, min_size=min(2, size), opened=watch.add) as pool,
             kept_connection(pool) as claimer,
         ):
-            scope = Scope(uuid4(), breaker.key_of(watched), watched.model, priorities, folders)
+            scope = Scope(uuid4(), key_of(watched), watched.model, priorities, folders)
             parts = await _parts(settings, pool, claimer, watched, scope, log, watch, beat_now)
             service = Service(parts, drain=drain)
             line = (
