@@ -41,7 +41,7 @@ page. With more, a page is soon full anyway."""
 LATELY = timedelta(days=1)
 """Tasks of so short a time are read faster than all articles."""
 
-FEW_ARTICLES_S = 2.0
+FEW_ARTICLES_S = 5.0
 """Seconds to look for these articles, which may all be at the end of a big table."""
 
 
