@@ -208,10 +208,11 @@ $$;
 
 -- Steps of embedq_complete, which alone calls them: its settings hold in them, too.
 
--- An older task that would undo this one must not run after it. Tasks of one transaction have the same created_at: of these
--- a delete counts as older, as of a program that replaces an article, or else the text might be lost. If it is pending, it is completed with this one (see
--- embedq_complete_others); if it cannot be locked (held by another program, or locked by an open transaction), it has to
--- end first: this one is contended. Returns the outcomes, and the number of such older tasks.
+-- An older task that would undo this one must not run after it. Tasks of one transaction have the same created_at: of
+-- these a delete counts as older, as of a program that replaces an article; otherwise the text might be lost. If it is
+-- pending, it is completed with this one (see embedq_complete_others); if it cannot be locked (held by another program,
+-- or locked by an open transaction), it has to end first: this one is contended. Returns the outcomes, and the number of
+-- such older tasks.
 CREATE FUNCTION embedq_hold_for_older(
     p_task uuid[], p_article int[], p_made timestamptz[], p_outcome text[], p_shared int[],
     OUT outcome text[], OUT older int)
