@@ -43,7 +43,6 @@ class KeyedTable(DataTable[None]):
         marked: Keys of the marked rows, some of which may be on other pages.
     """
 
-    ALLOW_SELECT = False  # Textual cannot tell what stands where
     DEFAULT_CSS = "KeyedTable { height: 1fr; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [
