@@ -39,8 +39,8 @@ FILL = """
 INSERT INTO articles (title, slug, content) SELECT 'T', 's-' || n, 'x' FROM generate_series(1, {0} / 10) n;
 INSERT INTO embedding_tasks (id, article_id, slug, operation, priority, status, created_at, scheduled_at,
                              processed_at, completed_at, error_message, metadata)
-SELECT embedq_uuid(), 1 + n % ({0} / 10), 's', 'update', (ARRAY['high', 'normal', 'low'])[1 + n % 3], s.name,
-       at, at, CASE WHEN s.name <> 'pending' THEN at END,
+SELECT embedq_uuid(), 1 + n % ({0} / 10), 's', CASE WHEN n % 40 = 11 THEN 'delete' ELSE 'update' END,
+       (ARRAY['high', 'normal', 'low'])[1 + n % 3], s.name, at, at, CASE WHEN s.name <> 'pending' THEN at END,
        CASE WHEN s.name IN ('completed', 'failed') AND n % 1000 > 1 THEN at END,
        CASE WHEN s.name = 'failed' THEN (ARRAY['alpha', 'beta'])[1 + (n % 50 = 0)::int] END,
        CASE WHEN n % 40 < 2 THEN jsonb_build_object('bulkOperationId', $1::uuid) END

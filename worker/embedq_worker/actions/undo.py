@@ -113,11 +113,13 @@ _HAD_FAILED = f"({_CANCELLED} AND n.metadata ->> 'status' = 'failed')"
 # whatever the statistics of a log that grows this fast.
 _OF_TASKS = f"""n.operation_id = ANY (ARRAY[$1::text]) AND n.task_id IS NOT NULL
       AND ({_CANCELLED} OR n.metadata ->> 'action' LIKE 'priority %')"""
-# Another cancelled removal would remove what a later task of its article has stored since.
+# Another cancelled removal would remove what a later task of its article has stored since. The pair rules out
+# an index of completed tasks: the planner may believe it to be empty, and read all of it for each removal.
 _HARMLESS = """(t.operation <> 'delete' OR NOT EXISTS (
                   SELECT FROM embedding_tasks l
-                  WHERE l.article_id = t.article_id AND l.status = 'completed' AND l.operation <> 'delete'
-                    AND l.created_at >= t.created_at))"""
+                  WHERE (l.article_id, l.status) BETWEEN (t.article_id, 'completed')
+                                                     AND (t.article_id, 'completed')
+                    AND l.operation <> 'delete' AND l.created_at >= t.created_at))"""
 _UNTOUCHED = f"""CASE
               WHEN {_HAD_FAILED} THEN t.status = 'failed' AND t.error_message = '{CANCELLED}'
                                       AND coalesce(t.completed_at < n.timestamp, true)
