@@ -300,4 +300,10 @@ def _live(*columns: ProgressColumn) -> Progress:
     from rich.console import Console
     from rich.progress import Progress
 
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    class CursorStays(Console):
+        """A hidden cursor would stay hidden after a signal that ends or stops the command."""
+
+        def show_cursor(self, show: bool = True) -> bool:
+            return False
+
+    return Progress(*columns, console=CursorStays(stderr=True), transient=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -336,6 +337,19 @@ async def test_a_command_that_waits_says_so_on_a_terminal(
             await lock.rollback()
             await shown.ended()
             assert waiting not in shown.lines, command
+
+
+async def test_a_command_that_is_terminated_while_it_waits_leaves_a_cursor(
+    tui: Tui, database: Database
+) -> None:
+    holder = await database.connect()
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE embedding_tasks")
+        async with terminal(["-m", "embedq_tui", "list"], tui.variables) as shown:
+            await shown.until(lambda text: bool(text.strip()))
+            shown.process.send_signal(signal.SIGTERM)
+            await shown.ended()
+            assert shown.received.rfind(b"\x1b[?25l") <= shown.received.rfind(b"\x1b[?25h")
 
 
 async def test_what_began_while_a_list_waited_is_not_in_the_future(
