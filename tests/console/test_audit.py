@@ -119,6 +119,10 @@ async def test_rows_of_a_clock_that_was_set_back_are_counted(
         await until_text(pilot, "7 new")
         await at("1 s", 2)
         await until_text(pilot, "9 new")
+        await pilot.press("k", "G")  # has been there, and is back
+        await until_text(pilot, "following")
+        await at("2 s", 3)
+        await until_text(pilot, "3 new")
         await at("2 h", 1)
         await until_text(pilot, "following")
 

@@ -112,7 +112,8 @@ class AuditRoll:
         newer: Number of new rows that are not shown because the operator is looking at others.
         newer_exact: Whether that number is exact, not a minimum.
         earlier: Number of rows that came last, but have their places well above the end of the log: the
-            clock of the server was set back, or a long transaction was committed.
+            clock of the server was set back, or a long transaction was committed. Those before the operator
+            last left the end are not counted.
     """
 
     def __init__(self, wanted: Wanted) -> None:
@@ -165,6 +166,7 @@ class AuditRoll:
         """
         if self._shown is self._recent:
             self._shown = self._recent.copy()
+            self.earlier = 0
         self._joined = self._joined and not still
 
     # -- reading

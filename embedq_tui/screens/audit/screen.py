@@ -176,7 +176,7 @@ class AuditScreen(Filtering[Wanted]):
             return Text.assemble(
                 (where, QUIET), (f"{self._newer()} below, {key('log.last')}: to the end ", DOUBTFUL)
             )
-        if roll.earlier:
+        if roll.earlier and rows.following:
             above = f"{roll.earlier:,} new above, by their times, {key('audit.older')}: page up "
             return Text.assemble((where, QUIET), (above, DOUBTFUL))
         follows = ("following ", GOOD) if rows.following else (f"{key('log.last')}: follow ", QUIET)
