@@ -351,7 +351,7 @@ async def test_disowned_tasks_come_before_those_that_waited_behind_them(
         assert [task.id for task in await it.pipeline.claim(1)] == [lost.id]
 
 
-@pytest.mark.parametrize("outcome", ["changed", "requeued"])
+@pytest.mark.parametrize("outcome", ["changed", "lost", "requeued"])
 async def test_tasks_that_are_pending_again_come_before_those_that_waited_behind_them(
     database: Database, connection: Connection, stub: ProviderStub, outcome: str
 ) -> None:
@@ -360,10 +360,10 @@ async def test_tasks_that_are_pending_again_come_before_those_that_waited_behind
         tasks = await it.pipeline.claim(2)
         if outcome == "changed":
             await connection.execute("UPDATE articles SET content = 'Other.'")
-            report = await it.pipeline.run(tasks)
-        else:
-            report = await it.pipeline.fail(tasks, RuntimeError("of whichever of them"))
-        assert report.outcomes == {outcome: 2}
+        elif outcome == "lost":
+            await connection.execute("UPDATE embedding_tasks SET status = 'pending', processed_at = NULL")
+        ended = it.pipeline.fail(tasks, RuntimeError()) if outcome == "requeued" else it.pipeline.run(tasks)
+        assert (await ended).outcomes == {outcome: 2}
         assert [task.id for task in await it.pipeline.claim(1)] == [tasks[0].id]
 
 

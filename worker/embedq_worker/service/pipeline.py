@@ -361,7 +361,7 @@ class Pipeline:
         self, tasks: Iterable[ClaimedTask], outcomes: Mapping[UUID, str], report: BatchReport
     ) -> None:
         for task in tasks:
-            if outcomes.get(task.id) in ("changed", "requeued"):
+            if outcomes.get(task.id) in ("changed", "requeued", "lost"):
                 self._low_water.returned([task])
             if task.id in outcomes and self._holds(task):
                 del self.in_hand[task.id]
