@@ -34,8 +34,12 @@ TEXTS = st.lists(st.sampled_from(["A.", "B.", "C.", "D."]), max_size=4).map("\n"
 NUMBER = st.integers(0, 2**20)
 PRIORITY = st.sampled_from(["high", "normal", "low"])
 
+EDIT = "UPDATE articles SET content = $2 WHERE id = $1"
+REPLACE = f"""WITH replaced AS ({EDIT} RETURNING id) INSERT INTO embedding_tasks (article_id, operation)
+              SELECT id, unnest(ARRAY['delete', 'update']) FROM replaced"""
+
 ASIDE: Mapping[str, str] = {
-    "edits": "UPDATE articles SET content = $2 WHERE id = $1",
+    "edits": EDIT,
     "asks for a removal": "SELECT $1::int, $2::text",
     "deletes": "DELETE FROM articles WHERE id = $1 AND $2::text IS NOT NULL",
     "lowers": "UPDATE embedding_tasks SET priority = 'low' WHERE article_id = $1 AND $2::text IS NOT NULL",
@@ -117,10 +121,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.say(article, True)
 
     @precondition(lambda self: self.articles())
-    @rule(number=NUMBER, text=TEXTS, priority=PRIORITY)
-    def edits_an_article(self, number: int, text: str, priority: str) -> None:
+    @rule(number=NUMBER, text=TEXTS, priority=PRIORITY, replaces=st.booleans())
+    def edits_an_article(self, number: int, text: str, priority: str, replaces: bool) -> None:
         article = self.some(number)
-        if self.sql("UPDATE articles SET content = $2 WHERE id = $1", article, text):
+        if not self.sql(REPLACE if replaces else EDIT, article, text):
+            return
+        if replaces:
+            self.say(article, True)
+        else:
             self.queue(article, "update", priority)
 
     @precondition(lambda self: self.articles())

@@ -41,7 +41,7 @@ typedef Task {
     byte owner;          /* the truth, which no column holds: the slot in whose hand it is */
 }
 
-Task task[TASKS];
+Task task[TASKS];        /* in the order of created_at; of one instant, what removes comes first */
 byte text = 1;           /* what the article says; each save changes it */
 byte stored = 0;         /* the text whose vectors are stored; 0: none */
 byte wanted = 1;         /* what the last task about the article wants stored */
