@@ -3,7 +3,7 @@
 While another transaction holds an old snapshot, vacuum cannot remove the index entries of finished tasks, and
 every claim would have to scan past all of them. Starting at the last claimed task avoids that. But the mark
 may hide a task that was queued with an earlier due time, so it is dropped at intervals and whenever a claim
-is not filled; a task that this worker returns lowers it.
+is not filled; a task that this worker returns lowers it, as does one whose claim it lost: it may be pending.
 """
 
 from __future__ import annotations
