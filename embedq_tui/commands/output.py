@@ -306,4 +306,5 @@ def _live(*columns: ProgressColumn) -> Progress:
         def show_cursor(self, show: bool = True) -> bool:
             return False
 
-    return Progress(*columns, console=CursorStays(stderr=True), transient=True)
+    # A redirected standard output would become standard error, and one that was closed would be an error.
+    return Progress(*columns, console=CursorStays(stderr=True), transient=True, redirect_stdout=False)

@@ -352,6 +352,21 @@ async def test_a_command_that_is_terminated_while_it_waits_leaves_a_cursor(
             assert shown.received.rfind(b"\x1b[?25l") <= shown.received.rfind(b"\x1b[?25h")
 
 
+async def test_a_command_that_waits_needs_no_standard_output(
+    tui: Tui, database: Database, connection: Connection
+) -> None:
+    await queued_articles(connection, 1)
+    closed = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    holder = await database.connect()
+    lock = holder.transaction()
+    await lock.start()
+    await holder.execute("LOCK TABLE embedding_tasks")
+    async with terminal(["-c", closed, "-m", "embedq_tui", "list"], tui.variables) as shown:
+        await shown.until(lambda text: bool(text.strip()))
+        await lock.rollback()
+        assert await shown.ended() == ExitCode.OK
+
+
 async def test_what_began_while_a_list_waited_is_not_in_the_future(
     tui: Tui, database: Database, connection: Connection
 ) -> None:
